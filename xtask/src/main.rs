@@ -131,8 +131,11 @@ fn run(args: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints once more what failed, and the counts as the last line.
+/// Prints what took longest and, once more, what failed, and the counts as the last line.
 fn verdict(counts: &Counts) -> ExitCode {
+    for line in counts.slowest(24) {
+        println!("{line}");
+    }
     for failure in &counts.failures {
         println!("{failure}");
     }

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
@@ -19,6 +19,18 @@ pub(crate) struct Counts {
     pub(crate) skipped: u64,
     /// The end of each that failed, as far as it is known.
     pub(crate) failures: Vec<String>,
+    /// What took how long.
+    pub(crate) times: Vec<(Duration, String)>,
+}
+
+impl Counts {
+    /// Returns what took longest, the longest first.
+    pub(crate) fn slowest(&self, most: usize) -> impl Iterator<Item = String> {
+        let mut times = self.times.clone();
+        times.sort();
+        let slowest = times.into_iter().rev().take(most);
+        slowest.map(|(time, name)| format!("{:6.1} s  {name}", time.as_secs_f64()))
+    }
 }
 
 impl AddAssign for Counts {
@@ -27,6 +39,7 @@ impl AddAssign for Counts {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.failures.extend(other.failures);
+        self.times.extend(other.times);
     }
 }
 
@@ -36,7 +49,7 @@ impl fmt::Display for Counts {
             passed,
             failed,
             skipped,
-            failures: _,
+            ..
         } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
@@ -119,7 +132,10 @@ pub(crate) fn run_one(kind: &str, case: Case) -> Counts {
     let result = panic::catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|payload| Err(anyhow!("panicked: {}", panic_text(payload.as_ref()))));
     let seconds = seconds(start);
-    let mut counts = Counts::default();
+    let mut counts = Counts {
+        times: vec![(start.elapsed(), format!("{kind} {name}"))],
+        ..Counts::default()
+    };
     let end = match &result {
         Ok(()) => {
             counts.passed = 1;
@@ -215,5 +231,6 @@ mod tests {
             .collect();
         names.sort_unstable();
         assert_eq!(names, ["case bad", "case worse"]);
+        assert_eq!(counts.slowest(3).count(), 3);
     }
 }

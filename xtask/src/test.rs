@@ -25,7 +25,10 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Counts> {
     if filter.is_none() {
         counts += cargo_test()?;
     }
+    let start = Instant::now();
     let mut cases = cases::all(&build_ukexec()?);
+    let built = (start.elapsed(), "building ukexec for the cases".to_owned());
+    counts.times.push(built);
     if let Some(filter) = filter {
         cases.retain(|case| case.name().contains(filter));
         ensure!(
@@ -69,6 +72,9 @@ fn cargo_test() -> Result<Counts> {
     }
     let status = child.wait()?;
     println!("cargo test took {}", seconds(start));
+    counts
+        .times
+        .push((start.elapsed(), "cargo test".to_owned()));
     // A test program that does not build or dies prints no summary line.
     if !status.success() && counts.failed == 0 {
         counts.failed = 1;
