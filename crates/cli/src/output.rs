@@ -1,6 +1,8 @@
 //! Files and folders that appear complete or not at all.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -117,6 +119,27 @@ pub(crate) fn write_file(target: &Path, bytes: &[u8], readers: Readers) -> anyho
     let file = around.new_file()?;
     file.complete(&name, bytes, readers)
         .with_context(|| format!("cannot write {}", shown_path(target)))
+}
+
+/// Refuses an `output` that is one of the `inputs`, which would be lost.
+pub(crate) fn check_apart<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> anyhow::Result<()> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let Some(target) = identity(output) else {
+        return Ok(());
+    };
+    for input in inputs {
+        if identity(input) == Some(target) {
+            bail!(
+                "{} is the input {}; name another file with -o",
+                shown_path(output),
+                shown_path(input)
+            );
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

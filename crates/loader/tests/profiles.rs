@@ -48,7 +48,15 @@ fn taken(image: &Rope, selector: &[u8]) -> Option<u32> {
         let (mut store, mut budget) = (MemoryStore::default(), Budget::default());
         let (options, nobody) = (Options::default(), &mut Nobody);
         let input = input.clone();
-        let stage = run_stage(input, parser, &options, &mut store, &mut budget, nobody);
+        let stage = run_stage(
+            input,
+            parser,
+            None,
+            &options,
+            &mut store,
+            &mut budget,
+            nobody,
+        );
         stage.ok()?.report.profile
     })
 }

@@ -6,10 +6,10 @@ use std::mem;
 use ukexec_bpf::{Meter, Rope};
 
 use crate::UnfoldError;
+use crate::chunks::ReadError;
 use crate::content::same_bytes;
 use crate::context::{Inputs, Lens};
 use crate::costs::NAMING_MAX;
-use crate::error::Place;
 use crate::handed_over::Charged;
 use crate::layer::LayerImage;
 use crate::plan::Level;
@@ -25,8 +25,10 @@ pub(crate) struct NextLayer {
 /// A container of which a level took a layer apart.
 #[derive(Debug)]
 pub(crate) struct Container {
-    /// The image that its first level took apart.
-    first: Rope,
+    /// Whether the layer at hand has the bytes of the image that its first level took apart, and
+    /// whether the kernel has.
+    layer_is_image: bool,
+    kernel_is_image: bool,
     /// The levels that are left.
     levels: VecDeque<Level>,
     /// The newest kernel that its parsers handed over.
@@ -42,10 +44,12 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Returns one with `levels` behind that which takes `first` apart, of all in all `there` bytes.
-    pub(crate) fn new(first: Rope, levels: Vec<Level>, there: u64) -> Self {
+    /// Returns one with `levels` behind that which takes an image apart, where there are `there`
+    /// bytes in all.
+    pub(crate) fn new(levels: Vec<Level>, there: u64) -> Self {
         Self {
-            first,
+            layer_is_image: true,
+            kernel_is_image: false,
             levels: levels.into(),
             kernel: None,
             buffers: Vec::new(),
@@ -81,7 +85,14 @@ impl Container {
         found: &mut StageResult,
         layer: &LayerImage,
         meter: &mut Meter,
-    ) {
+    ) -> Result<(), ReadError> {
+        let mut is_layer = |rope: &Rope| same_bytes(rope, &layer.image, &mut meter.insns);
+        if let Some(kernel) = &found.kernel {
+            self.kernel_is_image = self.layer_is_image && is_layer(kernel)?;
+        }
+        if let Some(buffer) = found.filled.first() {
+            self.layer_is_image = self.layer_is_image && is_layer(&buffer.value)?;
+        }
         let next = |how: &str, rope: &Rope| NextLayer {
             path: layer.path_of(how, rope, &found.outputs, &found.report.parser),
             image: rope.clone(),
@@ -102,10 +113,13 @@ impl Container {
             }
             (None, older) => older,
         };
-        self.there = self.there.saturating_add(found.decompressed);
+        // What the output budget paid for is there from now on.
+        let more = found.decompressed.saturating_add(found.repeated);
+        self.there = self.there.saturating_add(more);
         self.lens.update(&found.handed_over);
         self.free(meter);
         self.buffers = mem::take(&mut found.filled);
+        Ok(())
     }
 
     /// Returns the layer for the next level, if there are both.
@@ -121,18 +135,13 @@ impl Container {
     }
 
     /// Refuses a kernel in the end that is the image again: unfolding would never end.
-    pub(crate) fn check_progress(
-        &self,
-        kernel: &Rope,
-        place: &Place,
-        meter: &mut Meter,
-    ) -> Result<(), UnfoldError> {
-        let same = same_bytes(kernel, &self.first, &mut meter.insns);
-        if same.map_err(|error| UnfoldError::from(error).at(place))? {
-            let text = "the kernel in the end is the image again: there is no progress";
-            return Err(UnfoldError::new(text).at(place));
+    pub(crate) fn check_progress(&self) -> Result<(), UnfoldError> {
+        match self.kernel_is_image {
+            true => Err(UnfoldError::new(
+                "the kernel in the end is the image again: there is no progress",
+            )),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Gives the memory of buffers back that no level needs any more.

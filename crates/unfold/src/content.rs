@@ -4,13 +4,35 @@
 //! sliced to be compared, a comparison ends where the first difference is, and
 //! what it costs is drawn from the instructions that are left.
 
-use ukexec_bpf::{Piece, Rope, SourceId};
+use std::sync::Arc;
+
+use ukexec_bpf::{Piece, Rope, Source, SourceId};
 
 use crate::chunks::{Chunks, ReadError};
 use crate::costs::{self, pay, wide};
 
 /// How often a span that looks like the wanted one may turn out not to be.
 const MAX_LOOKALIKES: u32 = 8;
+
+/// Returns what a caller gave, with its memory as sources: unlike copies that programs made, it is
+/// not in the budget, and may be referred to.
+pub(crate) fn lent(given: [Option<Rope>; 2]) -> [Option<Rope>; 2] {
+    // Far from the numbers that callers give.
+    let mut ids = (0..=u32::MAX).rev().map(SourceId);
+    given.map(|rope| {
+        let mut lent = Rope::new();
+        for piece in rope?.pieces() {
+            match (piece, ids.next()) {
+                (Piece::Memory(bytes), Some(id)) => {
+                    let source: Arc<dyn Source> = Arc::new(bytes.clone());
+                    lent.append(&Rope::from_source(id, source));
+                }
+                (piece, _) => lent.push(piece.clone()),
+            }
+        }
+        Some(lent)
+    })
+}
 
 /// Returns whether both hold the same bytes. Reads only where they refer to
 /// different places.

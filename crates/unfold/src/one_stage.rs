@@ -4,6 +4,7 @@ use ukexec_bpf::Rope;
 
 use crate::chosen::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
+use crate::content::lent;
 use crate::context::{Inputs, Lens};
 use crate::error::Place;
 use crate::gate::Open;
@@ -39,6 +40,8 @@ pub struct Stage {
 /// and no further stage. Its match program is asked, and its answer changes
 /// nothing.
 ///
+/// `slot` names the slot if the parser was taken out of a container.
+///
 /// Of `options`, what says which parser to take is not looked at, and what is
 /// about an unfolding's end (`input.append`, and that a caller's initrd must
 /// come out) does not hold.
@@ -49,6 +52,7 @@ pub struct Stage {
 pub fn run_stage(
     input: Input,
     parser: &ParserFile,
+    slot: Option<&str>,
     options: &Options,
     store: &mut dyn Store,
     budget: &mut Budget,
@@ -58,12 +62,16 @@ pub fn run_stage(
     let profile = options.profile.as_deref();
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, false)
         .map_err(|error| error.at(&place))?;
-    let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
+    let [image, initrd] = lent([Some(input.image), input.initrd]);
+    let layer = LayerImage::examine(options.image_name.clone(), image.unwrap_or_default())?;
     let mut gate = Open;
     let mut session = Session::new(&mut gate, store, budget, observer);
-    let info = ParserInfo::new(&parser.name, parser.origin);
+    let info = ParserInfo {
+        slot: slot.map(str::to_owned),
+        ..ParserInfo::new(&parser.name, parser.origin)
+    };
     let chosen = Chosen::load(info, &parser.object, &mut place, &session)?;
-    let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
+    let initrd = initrd.filter(|initrd| !initrd.is_empty());
     let inputs = Inputs {
         kdump: options.kdump,
         image: &layer.image,

@@ -7,7 +7,7 @@ use ukexec_bpf::Rope;
 use crate::choice::{Chooser, Taken};
 use crate::cmdline::{CmdlineRequest, FinalCmdline};
 use crate::container::{Container, NextLayer};
-use crate::content::{holds, same_bytes};
+use crate::content::{holds, lent, same_bytes};
 use crate::context::{Inputs, Lens};
 use crate::error::{Leftovers, Place};
 use crate::gate::Open;
@@ -63,7 +63,8 @@ pub fn unfold_with(
     };
     let request = request.map_err(|error| error.at(&outermost))?;
     let request = request.giving_way(options.cmdline_gives_way);
-    let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
+    let [image, initrd] = lent([Some(input.image), input.initrd]);
+    let layer = LayerImage::examine(options.image_name.clone(), image.unwrap_or_default())?;
     let mut nobody = Nobody;
     let mut unfolding = Unfolding {
         session: Session::new(gate, store, budget, &mut nobody),
@@ -71,7 +72,7 @@ pub fn unfold_with(
         container: None,
         is_kernel: false,
         layer,
-        resources: Resources::new(input.initrd),
+        resources: Resources::new(initrd),
         report: Report::default(),
     };
     let parts = unfolding.run(options.kdump, request, &outermost);
@@ -174,11 +175,16 @@ impl Unfolding<'_> {
                 return Err(none_takes_it(stage, layer, &level, session));
             };
             let place = Place::in_layer(&layer.path, Some(stage));
-            container.check_progress(&kernel.image, &place, meter)?;
+            container
+                .check_progress()
+                .map_err(|error| error.at(&place))?;
             let is_at_hand = same_bytes(&kernel.image, &layer.image, &mut meter.insns);
             if !is_at_hand.map_err(|error| UnfoldError::from(error).at(&place))? {
                 return Ok(Step::Kernel(kernel));
             }
+            // The buffer, which may be another copy, is held no longer.
+            self.layer.image = kernel.image;
+            return self.step(kdump, callers_line);
         }
         let taken = self.chooser.take_apart(stage, layer, &inputs, session)?;
         Ok(taken.map_or(Step::None, |taken| Step::Apart(taken, None)))
@@ -194,13 +200,14 @@ impl Unfolding<'_> {
         let Taken { mut found, levels } = taken;
         let mut container = container.unwrap_or_else(|| {
             let there = bytes_there(&self.layer.image, self.resources.initrd());
-            Box::new(Container::new(self.layer.image.clone(), levels, there))
+            Box::new(Container::new(levels, there))
         });
         let meter = &mut self.session.budget.meter;
-        container.take_over(&mut found, &self.layer, meter);
         let mut place = Place::in_layer(&self.layer.path, Some(found.report.number));
         place.parser = Some(found.report.parser.clone());
         let in_container = found.report.parser.slot.is_some();
+        let taken = container.take_over(&mut found, &self.layer, meter);
+        taken.map_err(|error| UnfoldError::from(error).at(&place))?;
         let missing = found.report.without_kernel();
         self.report.stages.push(found.report);
         self.resources.newest.update(found.handed_over, meter);
@@ -213,7 +220,9 @@ impl Unfolding<'_> {
         let kernel = container.finish(meter);
         let kernel = kernel.ok_or_else(|| missing.at(&place))?;
         if in_container {
-            container.check_progress(&kernel.image, &place, meter)?;
+            container
+                .check_progress()
+                .map_err(|error| error.at(&place))?;
         }
         Ok(kernel)
     }

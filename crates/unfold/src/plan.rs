@@ -104,12 +104,10 @@ impl Slot {
         Ok(self.loaded.insert(chosen))
     }
 
-    /// Drops what was loaded of a container: its parsers may be many, and large, and one by one
-    /// they take no more than one of them.
+    /// Drops what was loaded: parsers that are tried may be many, and large, and one by one they
+    /// take no more than one of them.
     fn forget(&mut self) {
-        if self.info.slot.is_some() {
-            self.loaded = None;
-        }
+        self.loaded = None;
     }
 
     /// Returns the parser to ask whether an image is its own, and whether that was never asked

@@ -114,6 +114,8 @@ pub(crate) struct StageResult {
     /// The outputs of its decompressions, and their length.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) decompressed: u64,
+    /// Bytes of [`Budget::output`] that its hand-overs drew.
+    pub(crate) repeated: u64,
     pub(crate) report: StageReport,
 }
 
@@ -192,6 +194,7 @@ pub(crate) fn run(
         filled: record.filled,
         outputs: record.outputs,
         decompressed: record.decompressed,
+        repeated: record.repeated,
         report,
     }))
 }

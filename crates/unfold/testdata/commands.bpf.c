@@ -45,7 +45,7 @@ enum what {
 	PUT_NULL,
 	SEND_AFTER_PUT,
 	OTHERS,		/* The steps behind it are another parser's. */
-	SEND_IMAGE,	/* COPY KERNEL of the image. */
+	SEND_IMAGE,	/* COPY KERNEL of the image, with `zero[0]` as flags. */
 };
 
 static __attribute__((noinline)) void show(struct kexec_context *ctx)
@@ -141,6 +141,9 @@ UKEXEC_PARSE(parse, ctx)
 			*(struct cmd_hdr *)record = (struct cmd_hdr){
 				.cmd = UKEXEC_ABI - 4, .subcmd = 1, .payload_len = end,
 			};
+#if UKEXEC_ABI == 7
+			((struct cmd_hdr *)record)->pipeline_flag = step.zero[0];
+#endif
 			bpf_probe_read_kernel(record + sizeof(struct cmd_hdr), end, image);
 			one = bpf_get_parser_context(ukexec_parser_id);
 			bpf_printk("%d", bpf_buffer_parser(record, sizeof(struct cmd_hdr) + end, one));

@@ -12,10 +12,11 @@ use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
 use crate::console::Terminal;
-use crate::output::write_file;
+use crate::output::{check_apart, write_file};
 use crate::{commands, console};
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
+    check_apart(&args.output, [args.parser.as_path()])?;
     let (image, readers) = read(&args.image)?;
     let (parser, its_readers) = read(&args.parser)?;
     // An image that carries a parser which nobody takes would boot nowhere.

@@ -115,7 +115,7 @@ fn read_all(path: &Path, slot: Option<&str>) -> anyhow::Result<Vec<Subject>> {
         .collect();
     ensure!(
         subjects.iter().any(is_wanted),
-        "{name}: there is no slot {wanted}; there are {}",
+        "{name}: there is no slot {wanted:?}; its slots are {}",
         slots.join(", ")
     );
     subjects.retain(is_wanted);

@@ -714,6 +714,8 @@ fn parser_pack() {
             "parser pack commands.first.bpf.o --nested absent -o none.bpf",
             "parser pack commands.first.bpf.o -o folder",
             "parser pack zboot.o",
+            "parser pack commands.first.bpf.o --nested one.bpf -o one.bpf",
+            "attach zboot.efi zboot.bpf.o -o zboot.bpf.o",
             "attach zboot.efi two.bpf -o none.efi",
             "attach zboot.efi commands.first.bpf.o -o none.efi",
         ],

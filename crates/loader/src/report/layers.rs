@@ -122,10 +122,15 @@ pub(crate) fn rows(layers: &[LayerReport], is_unfolded: bool, page: &mut Page) {
     if layers.len() <= plain && layers.iter().all(|layer| layer.oddities().is_empty()) {
         return;
     }
-    let mut around = "";
-    for (depth, layer) in layers.iter().enumerate() {
-        let inner = layer.path.strip_prefix(around);
-        let name = inner.and_then(|it| it.strip_prefix(" > "));
+    // The layers around the one at hand: what a container let be is around nothing.
+    let mut around: Vec<&str> = Vec::new();
+    for layer in layers {
+        let inside = |outer: &str| layer.path.strip_prefix(outer)?.strip_prefix(" > ");
+        while around.last().is_some_and(|outer| inside(outer).is_none()) {
+            around.pop();
+        }
+        let depth = around.len();
+        let name = around.last().and_then(|outer| inside(outer));
         let facts = layer.facts().join(", ");
         let mut text = Text::styled(Style::Strong, name.unwrap_or(&layer.path))
             .and(Style::Plain, format!("  {facts}"));
@@ -144,6 +149,6 @@ pub(crate) fn rows(layers: &[LayerReport], is_unfolded: bool, page: &mut Page) {
             text,
             whole: false,
         });
-        around = &layer.path;
+        around.push(&layer.path);
     }
 }

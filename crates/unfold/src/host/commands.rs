@@ -2,7 +2,7 @@
 
 use tracing::debug;
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{Meter, Rope};
+use ukexec_bpf::{BpfError, Meter, Rope};
 
 use super::{StageHost, int};
 use crate::UnfoldError;
@@ -218,11 +218,11 @@ impl StageHost<'_> {
         record.verified = record.verified.saturating_add(len);
         let there = self.inputs_len.saturating_add(record.decompressed);
         if *self.verifications > MAX_VERIFICATIONS || record.verified > there {
-            return Err(Refusal::limit(format!(
+            // No parser may pass over that, or take a good image for a bad one.
+            return Err(CallError::Ended(BpfError::budget().of_limit(format!(
                 "VERIFY_SIG: all stages may ask about {MAX_VERIFICATIONS} signatures, and each about \
                  no more bytes than there are ({there})"
-            ))
-            .into());
+            ))));
         }
         let (image, _) = self.excerpt(payload, len, memory, meter)?;
         costs::pay(&mut meter.insns, costs::reading(&image))

@@ -185,6 +185,7 @@ fn every_hand_over_that_makes_no_sense_is_einval() {
     let stage = run_stage(
         input(Image::new(Op::Errnos).build()),
         &parser(TEST),
+        None,
         &options(),
         &mut MemoryStore::default(),
         &mut Budget::default(),

@@ -67,7 +67,7 @@ impl Steps {
         }
     }
 
-    fn step(mut self, what: What, more: u8, size: i32, bytes: &[u8]) -> Self {
+    pub(super) fn step(mut self, what: What, more: u8, size: i32, bytes: &[u8]) -> Self {
         self.image.extend([what as u8, more, 0, 0]);
         self.image.extend(size.to_le_bytes());
         self.image.extend(bytes);
@@ -84,7 +84,7 @@ impl Steps {
     }
 
     /// Sends a buffer as it is.
-    fn raw(self, buffer: &[u8]) -> Self {
+    pub(super) fn raw(self, buffer: &[u8]) -> Self {
         self.step(What::Send, 0, buffer.len() as i32, buffer)
     }
 
@@ -635,15 +635,16 @@ fn questions_about_signatures_are_limited() {
     check(
         steps,
         expect![[r#"
-            limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (344)
+            limit: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:106 in parse, insn 132: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (344)
               failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
               failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
               failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+              failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
               printed: -126
               printed: -126
               printed: -126
               printed: -126
-              printed: -22
+              printed: -126
         "#]],
     );
     // A buffer of 255 bytes, most of which are in no image.
@@ -652,8 +653,7 @@ fn questions_about_signatures_are_limited() {
     check(
         steps,
         expect![[r#"
-            limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (22)
-              printed: -22
+            limit: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:106 in parse, insn 132: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (22)
         "#]],
     );
 }

@@ -219,9 +219,9 @@ fn an_error_names_every_slot() {
             error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
               slot 1 breaks off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
               slot 1 printed: -22
-              slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+              slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 236: a bpf_parser_context acquired here was not released before the program ended
             asked x.bpf slot 1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
-            asked x.bpf slot 2, given: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+            asked x.bpf slot 2, given: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 236: a bpf_parser_context acquired here was not released before the program ended
         "#]],
     );
     // A single one speaks for itself.
@@ -239,9 +239,9 @@ fn an_error_names_every_slot() {
         v7().simple(What::Leak),
         &options,
         expect![[r#"
-        error: image: stage 1 (x.bpf slot 1, given): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
-        asked x.bpf slot 1, given: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
-    "#]],
+            error: image: stage 1 (x.bpf slot 1, given): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 236: a bpf_parser_context acquired here was not released before the program ended
+            asked x.bpf slot 1, given: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 236: a bpf_parser_context acquired here was not released before the program ended
+        "#]],
     );
 }
 
@@ -546,9 +546,9 @@ fn a_container_of_the_list_is_tried_slot_by_slot() {
         expect![[r#"
             error: image: stage 1 (x.bpf, parsers.d): none of 2 parsers takes the image apart
               slot 1 lets the image be: it did not send DONE
-              slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+              slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 236: a bpf_parser_context acquired here was not released before the program ended
             asked x.bpf slot 1, parsers.d: not mine
-            asked x.bpf slot 2, parsers.d: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+            asked x.bpf slot 2, parsers.d: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 236: a bpf_parser_context acquired here was not released before the program ended
         "#]],
     );
     // Parsers behind it have their turn.
@@ -655,15 +655,15 @@ fn an_unsound_container_is_refused() {
         v7(),
         &given(cut.clone()),
         expect![[r#"
-        error: image: stage 1 (x.bpf, given): the parser cannot be loaded: this is no sound parser container: ELF header, e_shoff: expected the start of 5 section headers in a file of 54791 bytes, found 54472
-    "#]],
+            error: image: stage 1 (x.bpf, given): the parser cannot be loaded: this is no sound parser container: ELF header, e_shoff: expected the start of 5 section headers in a file of 55495 bytes, found 55176
+        "#]],
     );
     check(
         v7(),
         &listed(cut),
         expect![[r#"
-        error: image: stage 1 (x.bpf, parsers.d): the parser cannot be loaded: this is no sound parser container: ELF header, e_shoff: expected the start of 5 section headers in a file of 54791 bytes, found 54472
-    "#]],
+            error: image: stage 1 (x.bpf, parsers.d): the parser cannot be loaded: this is no sound parser container: ELF header, e_shoff: expected the start of 5 section headers in a file of 55495 bytes, found 55176
+        "#]],
     );
 }
 
@@ -689,15 +689,15 @@ fn a_slots_match_program_is_asked_first() {
         steps.clone(),
         &two(MATCH_HANDS_OVER),
         expect![[r#"
-        layer image: x.bpf slot 2, given
-        layer image > kernel handed over by x
-        stage 1: kernel 3
-          0
-          0
-        warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 2 takes the image apart: ./crates/unfold/testdata/commands.bpf.c:166 in match, insn 23: a match program may not hand over; send commands in a program on kexec_image_parser_anchor
-        kernel "two"
-        asked x.bpf slot 1, given: ./crates/unfold/testdata/commands.bpf.c:166 in match, insn 23: a match program may not hand over; send commands in a program on kexec_image_parser_anchor
-    "#]],
+            layer image: x.bpf slot 2, given
+            layer image > kernel handed over by x
+            stage 1: kernel 3
+              0
+              0
+            warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 2 takes the image apart: ./crates/unfold/testdata/commands.bpf.c:169 in match, insn 23: a match program may not hand over; send commands in a program on kexec_image_parser_anchor
+            kernel "two"
+            asked x.bpf slot 1, given: ./crates/unfold/testdata/commands.bpf.c:169 in match, insn 23: a match program may not hand over; send commands in a program on kexec_image_parser_anchor
+        "#]],
     );
     let foreign = Steps {
         image: b"OTHER".to_vec(),

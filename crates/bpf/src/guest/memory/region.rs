@@ -9,7 +9,7 @@ use super::sparse::{Segment, Sparse};
 use crate::bounds;
 use crate::costs;
 use crate::denied::{Gone, Shape, Shown};
-use crate::{BpfError, Rope, RopeError};
+use crate::{BpfError, Piece, Rope, RopeError};
 
 /// Copies of private bytes are made in steps of this size.
 const STEP: u64 = 64 << 10;
@@ -45,6 +45,9 @@ pub(super) enum Body {
 pub(super) struct CachedRope {
     pub(super) rope: Rope,
     pub(super) cache: PageCache,
+    /// Whether none of its bytes are private memory. A reference to that would keep all of it,
+    /// and be charged for nothing: bytes of a rope with some are copied.
+    is_lent: bool,
     /// The bytes charged by [`Account::take`].
     taken: u64,
 }
@@ -138,9 +141,17 @@ impl Region {
             }
             Body::Rope(cached) => {
                 let start = u64::from(offset);
+                let len = if cached.is_lent { len } else { len.min(STEP) };
                 let part = cached.rope.slice(start..start + len)?;
                 account.worked(costs::stepped(part.pieces().len()));
-                Ok(Segment::Reference(part))
+                if cached.is_lent {
+                    return Ok(Segment::Reference(part));
+                }
+                match part.pieces().first() {
+                    Some(Piece::Memory(bytes)) => Ok(Segment::Bytes(bytes.to_vec())),
+                    Some(piece) => Ok(Segment::Reference(part.slice(0..piece.len())?)),
+                    None => Ok(Segment::Zeros(len)),
+                }
             }
             Body::Record(record) => record.segment(offset, len, account),
             Body::Handle | Body::Gone(_) => Ok(Segment::Zeros(len)),
@@ -204,7 +215,9 @@ impl Body {
 
 impl CachedRope {
     pub(super) fn new(rope: Rope) -> Self {
+        let is_private = |piece: &Piece| matches!(piece, Piece::Memory(_));
         Self {
+            is_lent: !rope.pieces().iter().any(is_private),
             rope,
             cache: PageCache::default(),
             taken: 0,
@@ -238,7 +251,9 @@ impl CachedRope {
     }
 
     fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], BpfError> {
-        let Self { rope, cache, taken } = self;
+        let Self {
+            rope, cache, taken, ..
+        } = self;
         cache.page(page, |bytes| {
             if bytes.capacity() == 0 {
                 account.take(PAGE.into())?;

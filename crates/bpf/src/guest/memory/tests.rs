@@ -78,6 +78,21 @@ fn mixed() -> (Rope, Vec<u8>) {
     (mixed, bytes)
 }
 
+#[test]
+fn private_bytes_of_a_rope_are_copied() {
+    let source = source(0x2000);
+    let (mut memory, _, record) = image_and_record(&source, 0x4000);
+    let mut rope = rope(&source);
+    rope.push(Piece::Memory(pattern(0x2000).into()));
+    let shown = memory.add_rope("rope", rope).unwrap();
+    let excerpt = memory.excerpt(shown, 0x4000).unwrap();
+    assert_eq!(excerpt.copied, 0x2000);
+    assert_eq!(lens(&excerpt), [0x2000, 0x2000]);
+    limit(&mut memory, 0x1000);
+    memory.copy(record, shown, 0x2000).unwrap();
+    assert!(memory.copy(record, shown + 0x2000, 0x2000).is_err());
+}
+
 /// The regions of a [`Model`], by their place in it.
 const RECORD: usize = 0;
 const IMAGE: usize = 1;

@@ -1,6 +1,6 @@
 //! `ukexec parser pack`: parsers into a container.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use ukexec_bpf::{container, skeleton};
@@ -15,9 +15,11 @@ use super::facts::of_kernel;
 
 use crate::args::ParserPack;
 use crate::console;
-use crate::output::write_file;
+use crate::output::{check_apart, write_file};
 
 pub(crate) fn pack(args: &ParserPack) -> anyhow::Result<()> {
+    let inputs = args.parsers.iter().chain(&args.nested);
+    check_apart(&args.output, inputs.map(PathBuf::as_path))?;
     let parsers = args.parsers.iter().map(|path| read(path));
     let parsers = parsers.collect::<anyhow::Result<Vec<_>>>()?;
     let nested = args.nested.as_deref().map(read).transpose()?;

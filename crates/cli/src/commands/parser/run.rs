@@ -32,11 +32,9 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     if let Some(parser) = &loaded {
         subject.check_place(parser)?;
     }
-    let Subject {
-        name, object, slot, ..
-    } = subject;
+    let Subject { object, slot, .. } = subject;
     let parser = ParserFile {
-        name,
+        name: shown(&args.file),
         object: object.into(),
         origin: ParserOrigin::Given,
     };
@@ -66,7 +64,8 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         printed: Ok(()),
     };
     let (store, budget) = (&mut MemoryStore::default(), &mut args.limits.budget());
-    let done = run_stage(input, &parser, &options, store, budget, &mut reporter);
+    let (parser, slot) = (&parser, slot.as_deref());
+    let done = run_stage(input, parser, slot, &options, store, budget, &mut reporter);
     // The trace of a stage that failed is wanted most.
     let Some(failed_calls) = reporter.finish(done.is_err())? else {
         return Ok(());
@@ -74,13 +73,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let mut page = Page::default();
     failed_calls.rows(&mut page);
     let stage = match done {
-        Ok(mut stage) => {
-            if slot.is_some() {
-                let info = &mut stage.report.parser;
-                (info.name, info.slot) = (shown(&args.file), slot);
-            }
-            stage
-        }
+        Ok(stage) => stage,
         Err(error) => {
             let report = match args.json {
                 true => Findings::Document(serde_json::to_value(failed_calls)?),

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use super::{given, passes_on, two_levels, v7};
+use super::{FIRST, container, given, passes_on, two_levels, v7};
 use crate::tests::commands::{CMDLINE, Cmd, FILL, INITRD, KERNEL, Steps, What};
 use crate::tests::{gzip, input, outcome_text};
 use crate::{Budget, MemoryStore, Options, unfold};
@@ -97,9 +97,9 @@ fn done_does_not_make_up_for_a_limit() {
         "#]],
     );
     // One that did not need it, and another fault behind DONE.
-    let mended = bomb().send(Cmd::Copy, KERNEL, b"kernel").end();
+    let mended_steps = || bomb().send(Cmd::Copy, KERNEL, b"kernel").end();
     check_budget(
-        &mended,
+        &mended_steps(),
         &options,
         budget(),
         expect![[r#"
@@ -112,9 +112,7 @@ fn done_does_not_make_up_for_a_limit() {
         kernel "kernel"
     "#]],
     );
-    let signature = v7().send(Cmd::VerifySig, 0, &[0; 64]);
-    let asked = (0..17).fold(signature, |steps, _| steps.send(Cmd::VerifySig, 0, b"MZ"));
-    let fails = asked.end().send(Cmd::Copy, KERNEL, b"");
+    let fails = mended_steps().send(Cmd::Copy, KERNEL, b"");
     let fails = fails.others().send(Cmd::Copy, KERNEL, b"two").end();
     check_budget(
         &fails,
@@ -128,6 +126,27 @@ fn done_does_not_make_up_for_a_limit() {
           0
         warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 2 takes the image apart: the parser did not send DONE after this failed: bpf_buffer_parser: COPY of a kernel of 0 bytes
         kernel "two"
+    "#]],
+    );
+    // A parser would take a good signature for a bad one.
+    let signature = v7().send(Cmd::VerifySig, 0, &[0; 64]);
+    let asked = (0..17).fold(signature, |steps, _| steps.send(Cmd::VerifySig, 0, b"MZ"));
+    let asked = asked.send(Cmd::Copy, KERNEL, b"one").end();
+    check_budget(
+        &asked,
+        &options,
+        budget(),
+        expect![[r#"
+        limit: image: stage 1 (x.bpf slot 1, given): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:106 in parse, insn 132: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (465)
+          failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+          failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+          failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+          failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+          printed: -126
+          printed: -126
+          printed: -126
+          printed: -126
+          printed: -126
     "#]],
     );
 }
@@ -221,4 +240,60 @@ fn the_memory_of_buffers_is_given_back() {
         steps.send_flagged(Cmd::Copy, KERNEL, FILL, &inner.image)
     });
     assert_eq!(left(many.end()), plain);
+}
+
+#[test]
+fn a_later_level_does_not_pay_again() {
+    let innermost = container(&[FIRST], None);
+    let inner = container(&[FIRST], Some(&innermost));
+    let options = given(container(&[FIRST], Some(&inner)));
+    // Both levels inside hand over the same kernel beside the initrd of the first level.
+    let image = v7()
+        .step(What::SendImage, FILL, 0, &[])
+        .raw(&[0; 300])
+        .end()
+        .image;
+    let outer = v7().send_flagged(Cmd::Copy, INITRD, FILL, &image).end();
+    let budget = |output| Budget {
+        output,
+        ..Budget::default()
+    };
+    let len = image.len() as u64;
+    let more = 2 * len - outer.image.len() as u64;
+    check_budget(
+        &outer,
+        &options,
+        budget(more),
+        expect![[r#"
+        layer image: x.bpf slot 1, given
+        layer image > buffer filled by x: x.bpf slot nested.1, given
+        layer image > buffer filled by x > kernel handed over by x: x.bpf slot nested.nested.1, given
+        layer image > buffer filled by x > kernel handed over by x > kernel handed over by x
+        stage 1: initrd 338
+          0
+          0
+        stage 2: kernel 338
+          0
+          -22
+          0
+        stage 3: kernel 338
+          0
+          -22
+          0
+        kernel of 338 bytes
+        initrd of 338 bytes
+    "#]],
+    );
+    check_budget(
+        &outer,
+        &options,
+        budget(more - 1),
+        expect![[r#"
+        limit: image > buffer filled by x: stage 2 (x.bpf slot nested.1, given): the parser supplied the kernel, but it was rejected: kernel and initrd are longer by 298 than all that there is to hand over (378 of image, initrd and decompressed payloads), and the output budget has 297 left; --max-output raises it
+          failed: bpf_buffer_parser: cmd at byte 0 is 0; expected 1 (DONE), 2 (DECOMPRESS), 3 (COPY) or 4 (VERIFY_SIG), the commands of parser ABI v7
+          printed: -12
+          printed: -22
+          printed: 0
+    "#]],
+    );
 }
