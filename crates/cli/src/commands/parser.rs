@@ -30,10 +30,15 @@ pub(crate) use self::run::run;
 /// Loads and verifies `object`, which is to lie in an image, as an unfolding would.
 pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
     let parser = Parser::load(object, ukexec_unfold::interface())?.verify()?;
-    let generation = Generation::of(&parser).map_err(|mixed| anyhow!(mixed))?;
-    let belongs = generation.check_place(ParserPlace::Image);
-    belongs.map_err(|elsewhere| anyhow!(elsewhere))?;
+    check_place(&parser, ParserPlace::Image)?;
     Ok(parser)
+}
+
+/// Refuses a parser that does not belong where it lies.
+fn check_place(parser: &Parser, place: ParserPlace) -> anyhow::Result<()> {
+    let generation = Generation::of(parser).map_err(|mixed| anyhow!(mixed))?;
+    let belongs = generation.check_place(place);
+    belongs.map_err(|elsewhere| anyhow!(elsewhere))
 }
 
 /// A parser that was read from a file.
@@ -47,30 +52,26 @@ struct Subject {
     place: ParserPlace,
 }
 
-impl Subject {
-    /// Refuses a parser that does not belong where it lies.
-    fn check_place(&self, parser: &Parser) -> anyhow::Result<()> {
-        let generation = Generation::of(parser).map_err(|mixed| anyhow!(mixed))?;
-        let belongs = generation.check_place(self.place);
-        belongs.map_err(|elsewhere| anyhow!("{}: {elsewhere}", self.name))
-    }
+/// Returns the names of slots, for messages.
+fn slots(subjects: &[Subject]) -> String {
+    let slots = subjects.iter().filter_map(|it| it.slot.as_deref());
+    slots.collect::<Vec<_>>().join(", ")
 }
 
 /// Reads the parser of `path`: the file itself, the section `.bpf` of an image, or of a container
 /// the one in `slot`, which need not be named where there is but one.
 fn read_one(path: &Path, slot: Option<&str>) -> anyhow::Result<Subject> {
-    let mut all = read_all(path, slot)?;
-    match (all.pop(), all.is_empty()) {
-        (Some(only), true) => Ok(only),
-        (last, _) => {
-            let slots = all.iter().chain(&last).filter_map(|it| it.slot.as_deref());
-            let slots = slots.collect::<Vec<_>>().join(", ");
+    let all = read_all(path, slot)?;
+    <[Subject; 1]>::try_from(all).map_or_else(
+        |all| {
             bail!(
-                "{}: the container has several parsers; --slot names one of {slots}",
-                shown(path)
+                "{}: the container has several parsers; --slot names one of {}",
+                shown(path),
+                slots(&all)
             )
-        }
-    }
+        },
+        |[only]| Ok(only),
+    )
 }
 
 /// Reads the parser of `path`, or those of a container: all, or the one in `slot`.
@@ -109,14 +110,10 @@ fn read_all(path: &Path, slot: Option<&str>) -> anyhow::Result<Vec<Subject>> {
         return Ok(subjects);
     };
     let is_wanted = |subject: &Subject| subject.slot.as_deref() == Some(wanted);
-    let slots: Vec<&str> = subjects
-        .iter()
-        .filter_map(|it| it.slot.as_deref())
-        .collect();
     ensure!(
         subjects.iter().any(is_wanted),
         "{name}: there is no slot {wanted:?}; its slots are {}",
-        slots.join(", ")
+        slots(&subjects)
     );
     subjects.retain(is_wanted);
     Ok(subjects)

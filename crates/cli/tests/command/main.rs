@@ -5,7 +5,6 @@
 mod after_exec;
 mod author;
 mod companions;
-mod containers;
 mod documents;
 mod entries;
 #[cfg(feature = "escape")]
@@ -17,6 +16,7 @@ mod kexec;
 mod machine;
 mod materials;
 mod no_image;
+mod parsers;
 mod streams;
 mod terminal;
 mod trust;

@@ -20,7 +20,7 @@ use ukexec_unfold::{
 
 use super::failed::FailedCalls;
 use super::trace::{Event, Form, Part, Trace, int};
-use super::{Subject, read_one};
+use super::{Subject, check_place, read_one};
 use crate::args::{ParserRun, TraceTo};
 use crate::console::{self, Terminal};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let loaded = Parser::load(&subject.object, ukexec_unfold::interface());
     let loaded = loaded.ok().map(Rc::new);
     if let Some(parser) = &loaded {
-        subject.check_place(parser)?;
+        check_place(parser, subject.place).with_context(|| subject.name.clone())?;
     }
     let Subject { object, slot, .. } = subject;
     let parser = ParserFile {
