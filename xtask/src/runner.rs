@@ -19,7 +19,7 @@ pub(crate) struct Counts {
     pub(crate) skipped: u64,
     /// The end of each that failed, as far as it is known.
     pub(crate) failures: Vec<String>,
-    /// What took how long.
+    /// The time that each took, and its name.
     pub(crate) times: Vec<(Duration, String)>,
 }
 

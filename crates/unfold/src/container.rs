@@ -113,7 +113,7 @@ impl Container {
             }
             (None, older) => older,
         };
-        // What the output budget paid for is there from now on.
+        // Bytes that the output budget paid for are there from now on.
         let more = found.decompressed.saturating_add(found.repeated);
         self.there = self.there.saturating_add(more);
         self.lens.update(&found.handed_over);

@@ -35,6 +35,14 @@ fn limits_end_the_whole() {
     "#]].assert_eq(&outcome(budget));
 }
 
+/// The budget with so many bytes of output.
+fn output(output: u64) -> Budget {
+    Budget {
+        output,
+        ..Budget::default()
+    }
+}
+
 /// Unfolds steps with less of a budget.
 fn check_budget(steps: &Steps, options: &Options, budget: Budget, expected: Expect) {
     let (mut store, mut budget) = (MemoryStore::default(), budget);
@@ -45,10 +53,7 @@ fn check_budget(steps: &Steps, options: &Options, budget: Budget, expected: Expe
 #[test]
 fn done_does_not_make_up_for_a_limit() {
     let options = given(two_levels());
-    let budget = || Budget {
-        output: 1000,
-        ..Budget::default()
-    };
+    let budget = || output(1000);
     let bomb = gzip(&[0; 4096]);
     let bomb = || v7().send(Cmd::Decompress, KERNEL, &bomb);
     // Nothing else was handed over, something else was, and at a nested level.
@@ -183,14 +188,10 @@ fn all_levels_together_hand_over_what_there_is() {
     let options = given(two_levels());
     let inner = v7().simple(What::SendImage);
     let outer = passes_on(&inner.clone().end());
-    let budget = Budget {
-        output: 0,
-        ..Budget::default()
-    };
     check_budget(
         &outer,
         &options,
-        budget,
+        output(0),
         expect![[r#"
         layer image: x.bpf slot 1, given
         layer image > kernel handed over by x: x.bpf slot nested.1, given
@@ -207,14 +208,10 @@ fn all_levels_together_hand_over_what_there_is() {
     // The kernel of the first level and an initrd of the second are longer than the image.
     let long = v7().send(Cmd::Copy, INITRD, &[7; 300]).end();
     let outer = v7().send_flagged(Cmd::Copy, KERNEL, FILL, &long.image);
-    let budget = Budget {
-        output: 0,
-        ..Budget::default()
-    };
     check_budget(
         &outer.end(),
         &options,
-        budget,
+        output(0),
         expect![[r#"
         limit: image > kernel handed over by x: stage 2 (x.bpf slot nested.1, given): the parser supplied the initrd, but it was rejected: kernel and initrd are longer by 260 than all that there is to hand over (380 of image, initrd and decompressed payloads), and the output budget has 0 left; --max-output raises it
           printed: -12
@@ -254,16 +251,12 @@ fn a_later_level_does_not_pay_again() {
         .end()
         .image;
     let outer = v7().send_flagged(Cmd::Copy, INITRD, FILL, &image).end();
-    let budget = |output| Budget {
-        output,
-        ..Budget::default()
-    };
     let len = image.len() as u64;
     let more = 2 * len - outer.image.len() as u64;
     check_budget(
         &outer,
         &options,
-        budget(more),
+        output(more),
         expect![[r#"
         layer image: x.bpf slot 1, given
         layer image > buffer filled by x: x.bpf slot nested.1, given
@@ -287,7 +280,7 @@ fn a_later_level_does_not_pay_again() {
     check_budget(
         &outer,
         &options,
-        budget(more - 1),
+        output(more - 1),
         expect![[r#"
         limit: image > buffer filled by x: stage 2 (x.bpf slot nested.1, given): the parser supplied the kernel, but it was rejected: kernel and initrd are longer by 298 than all that there is to hand over (378 of image, initrd and decompressed payloads), and the output budget has 297 left; --max-output raises it
           failed: bpf_buffer_parser: cmd at byte 0 is 0; expected 1 (DONE), 2 (DECOMPRESS), 3 (COPY) or 4 (VERIFY_SIG), the commands of parser ABI v7
